@@ -9,34 +9,56 @@
 #
 # docs/deploying.md describes how they are used. The build requires BuildKit.
 
+# The stage that provides the programs for the images without CUDA. `compiled` compiles them. `prebuilt` copies them from
+# target/images, where scripts/compose/images.sh puts the programs of `make build`; they must have been built on Debian 12.
+ARG PROGRAMS=compiled
+
 FROM rust:1.95.0-slim-bookworm AS toolchain
-# libtorch is installed here, and the programs load it from here.
-ENV LOOKOUT_CACHE=/opt/lookout
+# LOOKOUT_CACHE: libtorch is installed here, and the compiled programs load it from here.
+# RUSTUP_TOOLCHAIN: the toolchain of the base image is sufficient. rust-toolchain.toml also lists clippy and rustfmt, which
+# rustup would download for each `RUN cargo`.
+ENV LOOKOUT_CACHE=/opt/lookout RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY scripts/lib.sh scripts/packages.sh scripts/
 RUN scripts/packages.sh build && rm -rf /var/lib/apt/lists/*
 
-FROM toolchain AS build-lookout
-COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    cargo build --release --locked -p lookout-cli && \
-    install -D --strip -t /out target/release/lookout
-
-FROM toolchain AS build-worker
+FROM toolchain AS libtorch
 COPY scripts/libtorch.sh scripts/
 RUN LOOKOUT_CUDA=0 scripts/libtorch.sh
-COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
+
+FROM toolchain AS libtorch-cuda
+COPY scripts/libtorch.sh scripts/
+RUN LOOKOUT_CUDA=1 scripts/libtorch.sh
+
+# The files that cargo needs. Other files of the repository are left out, so that changing them compiles nothing.
+FROM scratch AS sources
+COPY Cargo.toml Cargo.lock rust-toolchain.toml /
+COPY crates /crates
+COPY schemas/lookout.proto /schemas/
+COPY examples/rust /examples/rust
+COPY tests/Cargo.toml /tests/
+COPY tests/src /tests/src
+
+# The cache mount of `target` keeps the compiled dependencies. `touch` makes cargo compile the workspace's own crates in
+# each build: cargo compares modification times, and a source file of another checkout can be older than the cache.
+FROM libtorch AS compiled
+COPY --from=sources / ./
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,id=lookout-target,target=/src/target \
+    find crates examples schemas tests -type f -exec touch {} + && \
     cargo build --release --locked -p lookout-cli -p lookout-worker -p lookout-lab && \
     install -D --strip -t /out target/release/lookout target/release/lookout-worker target/release/lookout-lab
 
-FROM toolchain AS build-worker-cuda
-COPY scripts/libtorch.sh scripts/
-RUN LOOKOUT_CUDA=1 scripts/libtorch.sh
-COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
+FROM libtorch-cuda AS compiled-cuda
+COPY --from=sources / ./
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,id=lookout-target-cuda,target=/src/target \
+    find crates examples schemas tests -type f -exec touch {} + && \
     cargo build --release --locked -p lookout-cli -p lookout-worker -p lookout-lab && \
     install -D --strip -t /out target/release/lookout target/release/lookout-worker target/release/lookout-lab
+
+FROM scratch AS prebuilt
+COPY target/images /out
+
+FROM ${PROGRAMS} AS programs
 
 # Base of all images with Lookout's programs.
 FROM debian:12.12-slim AS base
@@ -50,7 +72,7 @@ COPY LICENSE THIRD_PARTY_NOTICES.md /usr/share/doc/lookout/
 ENV LOOKOUT_CACHE=/var/cache/lookout
 
 FROM base AS lookout
-COPY --from=build-lookout /out/ /usr/local/bin/
+COPY --from=programs /out/lookout /usr/local/bin/
 COPY deploy/compose/cameras.toml /etc/lookout/
 USER 10001:10001
 # These commands have no health endpoint; most of them run once and exit.
@@ -63,10 +85,10 @@ RUN apt-get update && \
     apt-get install -y --no-install-recommends curl && \
     rm -rf /var/lib/apt/lists/* && \
     install -d -o lookout -g lookout /var/lib/lookout
-COPY --from=build-lookout /out/ /usr/local/bin/
+COPY --from=programs /out/lookout /usr/local/bin/
 COPY deploy/compose/monitor.toml /etc/lookout/
 EXPOSE 9700
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:9700/healthz"]
 USER 10001:10001
 ENTRYPOINT ["lookout"]
@@ -79,6 +101,8 @@ RUN apt-get update && \
         gstreamer1.0-plugins-ugly && \
     rm -rf /var/lib/apt/lists/*
 COPY deploy/compose/pipeline.toml deploy/compose/pipeline-gpu.toml /etc/lookout/
+# GIO, which GStreamer's RTSP elements use, would log errors because the container has no dconf service.
+ENV GSETTINGS_BACKEND=memory
 EXPOSE 9600
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:9600/healthz"]
@@ -88,14 +112,16 @@ ENTRYPOINT ["lookout"]
 CMD ["run", "/etc/lookout/pipeline.toml", "--summary", "json"]
 
 FROM worker-base AS worker
-COPY --from=build-worker /opt/lookout/libtorch-2.11.0-cpu/lib /opt/lookout/libtorch-2.11.0-cpu/lib
-COPY --from=build-worker /out/ /usr/local/bin/
+COPY --from=libtorch /opt/lookout/libtorch-2.11.0-cpu/lib /opt/lookout/libtorch-2.11.0-cpu/lib
+# Programs that were built outside contain the library path of the machine that built them.
+RUN echo /opt/lookout/libtorch-2.11.0-cpu/lib >/etc/ld.so.conf.d/lookout.conf && ldconfig
+COPY --from=programs /out/ /usr/local/bin/
 USER 10001:10001
 
 FROM worker-base AS worker-cuda
-COPY --from=build-worker-cuda /opt/lookout/libtorch-2.11.0-cu130/nvidia /opt/lookout/libtorch-2.11.0-cu130/nvidia
-COPY --from=build-worker-cuda /opt/lookout/libtorch-2.11.0-cu130/torch/lib /opt/lookout/libtorch-2.11.0-cu130/torch/lib
-COPY --from=build-worker-cuda /out/ /usr/local/bin/
+COPY --from=libtorch-cuda /opt/lookout/libtorch-2.11.0-cu130/nvidia /opt/lookout/libtorch-2.11.0-cu130/nvidia
+COPY --from=libtorch-cuda /opt/lookout/libtorch-2.11.0-cu130/torch/lib /opt/lookout/libtorch-2.11.0-cu130/torch/lib
+COPY --from=compiled-cuda /out/ /usr/local/bin/
 # The NVIDIA container toolkit mounts the driver libraries of these capabilities.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
 USER 10001:10001
@@ -115,8 +141,12 @@ RUN ffmpeg -nostdin -v error -i /tmp/clip.avi -an -c:v libx264 -preset veryfast 
 COPY deploy/compose/mediamtx.yml /mediamtx.yml
 EXPOSE 8554
 USER 10001:10001
-HEALTHCHECK --interval=10s --timeout=8s --start-period=20s --retries=3 \
-    CMD ["ffmpeg", "-nostdin", "-v", "error", "-rtsp_transport", "tcp", "-i", "rtsp://127.0.0.1:8554/north-gate", "-frames:v", "1", "-f", "null", "-"]
+# Reads one frame of each camera. ffmpeg would otherwise analyze each stream for several seconds.
+HEALTHCHECK --interval=10s --timeout=8s --start-period=60s --retries=3 \
+    CMD ["ffmpeg", "-nostdin", "-v", "error", \
+         "-analyzeduration", "500000", "-rtsp_transport", "tcp", "-i", "rtsp://127.0.0.1:8554/north-gate", \
+         "-analyzeduration", "500000", "-rtsp_transport", "tcp", "-i", "rtsp://127.0.0.1:8554/south-gate", \
+         "-map", "0:v", "-map", "1:v", "-frames:v", "1", "-f", "null", "-"]
 
 FROM prom/prometheus:v3.5.0 AS prometheus
 COPY deploy/prometheus/prometheus.yml deploy/prometheus/rules.yml /etc/prometheus/

@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build test test-quick lint advisories fuzz fmt bench demo clean
+.PHONY: help setup setup-tests build test test-quick test-compose test-kubernetes lint advisories fuzz fmt bench demo clean
 
 # After a fresh installation, rustup's folder is not yet on the shell's PATH.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -15,7 +15,7 @@ BINARIES := -p lookout-cli -p lookout-worker -p lookout-lab -p lookout-sim
 EVERYTHING := --workspace --all-targets
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install system packages, Rust and libtorch for the build and the demo
 	@scripts/packages.sh build
@@ -47,6 +47,12 @@ test: lint ## run everything that .ci/run checks: lint, build and all tests
 
 test-quick: setup ## run the unit tests, without network, Kafka and browser
 	cargo test --release --workspace --lib --bins
+
+test-compose: setup ## build the images, run docker-compose.yml and check it; needs root or a Docker engine
+	@scripts/compose/test.sh
+
+test-kubernetes: ## render the Kubernetes manifests and validate them with the code of the API server
+	@scripts/kubernetes.sh
 
 fuzz: setup-tests ## read FUZZ (50) mutated files of each container while a good camera runs, with seed SEED (1)
 	LOOKOUT_CLIP="$$(scripts/clip.sh)" LOOKOUT_FUZZ="$${FUZZ:-50}" LOOKOUT_FUZZ_SEED="$${SEED:-1}" LOOKOUT_OWN_PROCESS=1 \

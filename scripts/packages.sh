@@ -3,6 +3,8 @@
 #
 #   packages.sh build    packages for the build and the demo
 #   packages.sh test     additional packages for the tests
+#   packages.sh compose  a Docker engine and Compose, for `make test-compose`
+#   packages.sh images   packages with which scripts/compose/base-images.sh makes base images
 set -euo pipefail
 # shellcheck source=SCRIPTDIR/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -25,11 +27,15 @@ tests=(default-jre-headless maven openssl python3-venv iproute2 kcat jq)
 # A test validates docker-compose.yml with Compose, which needs no Docker engine. Ubuntu's package docker-compose does
 # not start with Ubuntu's Python, and Ubuntu's Chromium is a snap, which does not run in a container. On Ubuntu, the
 # test of the monitor's page therefore uses an installed Chromium, or reports that it is skipped.
+compose=(docker.io)
 if grep -q '^ID=ubuntu$' /etc/os-release 2>/dev/null; then
     tests+=(docker-compose-v2)
+    compose+=(docker-compose-v2 docker-buildx)
 else
     tests+=(docker-compose chromium chromium-driver)
+    compose+=(docker-compose)
 fi
+images=(debootstrap default-jre-headless maven)
 
 # present PACKAGE: succeeds if the package, or the tool that it provides, is installed. A tool from another source
 # counts too, so that a machine with its own JDK or Python does not get a second one.
@@ -38,7 +44,9 @@ present() {
         chromium-driver) command -v chromedriver ;;
         chromium | curl | g++ | jq | kcat | make | openssl | pkg-config | python3 | unzip) command -v "$1" ;;
         default-jre-headless) java -version ;;
+        docker-buildx) docker buildx version ;;
         docker-compose | docker-compose-v2) docker-compose version || docker compose version ;;
+        docker.io) docker version || command -v dockerd ;;
         iproute2) command -v ip ;;
         maven) command -v mvn ;;
         python3-pip) python3 -m pip --version ;;
@@ -63,7 +71,9 @@ install() {
 case "${1:-}" in
     build) wanted=("${build[@]}") ;;
     test) wanted=("${tests[@]}") ;;
-    *) die "usage: packages.sh build|test" ;;
+    compose) wanted=("${compose[@]}") ;;
+    images) wanted=("${images[@]}") ;;
+    *) die "usage: packages.sh build|test|compose|images" ;;
 esac
 missing=()
 for package in "${wanted[@]}"; do

@@ -95,7 +95,8 @@ fn dependencies_of_services_exist_and_can_become_ready() {
                     );
                 }
                 "service_completed_successfully" => {
-                    assert_eq!(other_service["restart"], "on-failure", "{other} never completes");
+                    let restart = other_service["restart"].as_str().unwrap();
+                    assert!(["no", "on-failure"].contains(&restart), "{other} never completes");
                 }
                 other => panic!("{name}: {other}"),
             }
@@ -173,17 +174,53 @@ fn monitor_file_is_valid_and_requires_a_token() {
     assert!(settings.data.starts_with(kept), "{} is not on a volume", settings.data.display());
 }
 
+/// A service that is restarted whenever it exits would be restarted indefinitely with wrong input.
+#[test]
+fn files_of_services_are_checked_before_the_services_start() {
+    let services = services();
+    for (name, verb) in [("worker", "run"), ("worker-gpu", "run"), ("monitor", "monitor")] {
+        let (service, check) = (&services[name], &services[&format!("check-{name}")]);
+        let checked = strings(&check["command"]);
+        assert_eq!(file_of("check", &checked), file_of(verb, &strings(&service["command"])), "{name}");
+        for key in ["image", "environment", "profiles"] {
+            assert_eq!(check[key], service[key], "{name}: {key}");
+        }
+        let dependency = &service["depends_on"][format!("check-{name}")];
+        assert_eq!(dependency["condition"], "service_completed_successfully", "{name}");
+        assert_eq!((&check["restart"], &service["restart"]), (&"no".into(), &"unless-stopped".into()));
+    }
+}
+
+/// `down` removes neither anonymous volumes nor the data in them.
+#[test]
+fn volumes_of_the_kafka_image_are_mounted() {
+    let declared = ["/etc/kafka/secrets", "/mnt/shared/config", "/var/lib/kafka/data"];
+    let kafka_image = services()["kafka"]["image"].clone();
+    for (name, service) in services().into_iter().filter(|(_, service)| service["image"] == kafka_image) {
+        let volumes = strings(&service["volumes"]);
+        let mut mounted: Vec<&str> =
+            volumes.iter().filter_map(|mount| Some(mount.split_once(':')?.1)).collect();
+        let tmpfs = strings(&service["tmpfs"]);
+        mounted.extend(tmpfs.iter().map(String::as_str));
+        for volume in declared {
+            assert!(mounted.contains(&volume), "{name} has an anonymous volume at {volume}");
+        }
+    }
+}
+
 #[test]
 fn registry_cameras_are_served() {
     let services = services();
     let arguments = strings(&services["registry"]["command"]);
     let file = origin(&stages(), "lookout", &arguments[2]).unwrap();
     let served = text("deploy/compose/mediamtx.yml");
+    let health = last(&stages(), "cameras", "HEALTHCHECK").unwrap();
     let cameras = cameras_of(&file);
     for camera in &cameras {
         let id = camera.id.as_str();
         assert!(camera.uri.to_string().ends_with(&format!("://cameras:8554/{id}")), "{id}");
         assert!(served.contains(&format!("\n  {id}:\n")), "{id}");
+        assert!(health.contains(&format!("\"rtsp://127.0.0.1:8554/{id}\"")), "{id}: {health}");
     }
     assert_eq!(cameras.len(), 2);
     assert_eq!(services["worker"]["depends_on"]["registry"]["condition"], "service_completed_successfully");

@@ -1,11 +1,11 @@
 //! Checks the files of Prometheus, Grafana and the autoscaler against the metrics of a running worker.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, process::Command, time::Duration};
 
 use lookout_tests::program::Running;
 use serde_json::Value;
 
-use super::files::{all, text, words, yaml};
+use super::files::{all, root, text, words, yaml};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Labels that Prometheus, or the scrape in Kubernetes, adds to every sample.
@@ -89,6 +89,26 @@ fn the_dashboard_shows_every_documented_metric() {
         .filter(|name| !dashboard.contains(name) && *name != "lookout_last_record_age_seconds")
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_rule_of_prometheus_has_a_test() {
+    let rules = text("deploy/prometheus/rules.yml");
+    let tests = text("deploy/prometheus/rules_test.yml");
+    let name = |line: &str| {
+        let line = line.trim();
+        line.strip_prefix("- alert: ").or_else(|| line.strip_prefix("- record: ")).map(str::to_owned)
+    };
+    let names: Vec<String> = rules.lines().filter_map(name).collect();
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        assert!(tests.contains(&name), "{name}");
+    }
+    let arguments = ["test", "rules", "deploy/prometheus/rules_test.yml"];
+    match Command::new("promtool").args(arguments).current_dir(root()).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(_) => eprintln!("promtool is not installed: the tests of the rules were not run"),
+    }
 }
 
 #[test]
