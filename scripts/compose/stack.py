@@ -16,7 +16,7 @@ PROJECT = "lookout-test"
 BROKERS = "localhost:9092"
 PROFILES = ["--profile", "monitor", "--profile", "observe"]
 # Every wait ends after this time. It is not a requirement, but a protection against a hang.
-HANG_S = 240
+HANG_S = 600
 
 
 class Failed(Exception):

@@ -180,14 +180,15 @@ fn files_of_services_are_checked_before_the_services_start() {
     let services = services();
     for (name, verb) in [("worker", "run"), ("worker-gpu", "run"), ("monitor", "monitor")] {
         let (service, check) = (&services[name], &services[&format!("check-{name}")]);
-        let checked = strings(&check["command"]);
-        assert_eq!(file_of("check", &checked), file_of(verb, &strings(&service["command"])), "{name}");
+        let [arguments, run] = [check, service].map(|each| strings(&each["command"]));
+        assert_eq!(file_of("check", &arguments), file_of(verb, &run), "{name}");
         for key in ["image", "environment", "profiles"] {
             assert_eq!(check[key], service[key], "{name}: {key}");
         }
         let dependency = &service["depends_on"][format!("check-{name}")];
         assert_eq!(dependency["condition"], "service_completed_successfully", "{name}");
-        assert_eq!((&check["restart"], &service["restart"]), (&"no".into(), &"unless-stopped".into()));
+        assert_eq!(check["restart"], "no", "{name}");
+        assert_eq!(service["restart"], "unless-stopped", "{name}");
     }
 }
 

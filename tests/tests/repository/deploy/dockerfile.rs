@@ -28,7 +28,7 @@ pub(crate) fn stages() -> BTreeMap<String, Stage> {
                 rest.split_once(" AS ").unwrap_or_else(|| panic!("a stage without a name: {rest}"));
             current = name.into();
             let argument = from.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-            let from = argument.map_or(from, |name| &defaults[name]);
+            let from = argument.map_or(from, |name| defaults[name].as_str());
             stages.insert(name.into(), Stage { from: from.into(), instructions: Vec::new() });
         } else if word == "ARG" && stages.is_empty() {
             let (name, default) = rest.split_once('=').unwrap();
@@ -71,6 +71,8 @@ fn copies(stage: &Stage) -> impl Iterator<Item = (Vec<String>, String)> {
     })
 }
 
+/// Exists only while scripts/compose/images.sh builds the images.
+const PREBUILT: &str = "target/images";
 const IMAGES: [&str; 7] = ["worker", "worker-cuda", "lookout", "monitor", "cameras", "prometheus", "grafana"];
 
 #[test]
@@ -91,8 +93,6 @@ fn images_have_pinned_bases_and_run_unprivileged() {
 fn copied_files_exist_and_are_not_ignored() {
     let ignored = text(".dockerignore");
     let taken: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
-    // Exists only while scripts/compose/images.sh builds the images.
-    const PREBUILT: &str = "target/images";
     for file in taken.iter().filter(|file| **file != PREBUILT) {
         assert!(root().join(file).exists(), ".dockerignore includes {file}, which does not exist");
     }
