@@ -17,7 +17,10 @@ use lookout_broker::{
 };
 use lookout_config::KafkaSettings;
 use lookout_schema::RecordKind;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     check::WRONG_INPUT,
@@ -62,29 +65,70 @@ fn options(args: &TailArgs) -> Result<ReaderOptions, String> {
 }
 
 async fn tail(args: &TailArgs, kafka: &KafkaSettings, options: &ReaderOptions) -> anyhow::Result<()> {
-    let mut reader = RecordReader::open(kafka, options).await?;
+    let mut stops = Stops::new()?;
+    // Waits for the brokers and the topics.
+    let opened = tokio::select! {
+        opened = RecordReader::open(kafka, options) => opened,
+        () = stops.next() => return Ok(()),
+    };
+    let mut reader = opened?;
     let Some(file) = &args.save else {
-        let mut printer = Printer::new(args);
-        while printer.wants_more() {
-            let Some(placed) = reader.next_with_offset().await? else { break };
-            printer.print(&placed)?;
-        }
-        return Ok(());
+        return print(args, &mut reader, &mut stops).await;
     };
     let mut saver = Saver::create(file, &reader)?;
-    let ended = save(args, &mut reader, &mut saver).await;
+    let ended = save(args, &mut reader, &mut saver, &mut stops).await;
     // The recording is completed on errors as well.
     saver.finish()?;
     ended
 }
 
-/// Prints and saves records until the end or Ctrl-C.
-async fn save(args: &TailArgs, reader: &mut RecordReader, saver: &mut Saver<'_>) -> anyhow::Result<()> {
+/// Prints records until the end or a signal.
+async fn print(args: &TailArgs, reader: &mut RecordReader, stops: &mut Stops) -> anyhow::Result<()> {
+    let mut printer = Printer::new(args);
+    while printer.wants_more() {
+        tokio::select! {
+            next = reader.next_with_offset() => {
+                let Some(placed) = next? else { break };
+                printer.print(&placed)?;
+            }
+            () = stops.next() => break,
+        }
+    }
+    Ok(())
+}
+
+/// SIGINT and SIGTERM. They are handled because the kernel does not end the first process of a container at a signal for
+/// which it has no handler.
+struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot install handlers for SIGINT and SIGTERM");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Waits for a signal.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+        }
+    }
+}
+
+/// Prints and saves records until the end or a signal.
+async fn save(
+    args: &TailArgs,
+    reader: &mut RecordReader,
+    saver: &mut Saver<'_>,
+    stops: &mut Stops,
+) -> anyhow::Result<()> {
     let mut printer = Printer::new(args);
     let mut flush = interval(FLUSH_EVERY);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let stop = tokio::signal::ctrl_c();
-    tokio::pin!(stop);
     while printer.wants_more() {
         tokio::select! {
             next = reader.next_recorded() => {
@@ -93,10 +137,7 @@ async fn save(args: &TailArgs, reader: &mut RecordReader, saver: &mut Saver<'_>)
                 printer.print(&placed)?;
             }
             _ = flush.tick() => saver.flush()?,
-            stopped = &mut stop => {
-                stopped?;
-                break;
-            }
+            () = stops.next() => break,
         }
     }
     Ok(())

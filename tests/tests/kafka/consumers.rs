@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -181,6 +182,34 @@ async fn frames(kafka: &KafkaSettings) -> Vec<FrameRecord> {
 }
 
 /// Saves the records of a worker that writes Protobuf, and replays them.
+#[tokio::test]
+async fn tail_ends_with_success_on_sigterm_and_completes_its_recording() {
+    let _module = lock_module(module_path!());
+    let cluster = embedded();
+    write(&cluster, [json(&frame(7, 0))]).await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("run.jsonl.zst");
+    for save in [false, true] {
+        let mut command = Command::new(lookout().unwrap());
+        command.args(["tail", "--brokers", cluster.bootstrap(), "--from-beginning"]).stdout(Stdio::piped());
+        if save {
+            command.arg("--save").arg(&file);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("north-gate"), "{line}");
+        let killed = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.code(), Some(0), "{ended}");
+    }
+    let replayed = printed(
+        Command::new(lookout().unwrap()).arg("replay").arg(&file).args(["--brokers", cluster.bootstrap()]),
+    );
+    assert!(replayed.starts_with("1 messages"), "{replayed}");
+}
+
 #[tokio::test]
 async fn records_in_protobuf_are_saved_by_tail_and_replayed() {
     let _module = lock_module(module_path!());
