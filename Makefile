@@ -29,10 +29,11 @@ setup-tests: setup ## install a JDK, Apache Kafka and other packages for the tes
 build: setup ## build lookout, lookout-worker, lookout-lab and lookout-sim into target/release
 	cargo build --release $(BINARIES)
 
-lint: setup-tests ## check format, spelling, phrases, dependencies, clippy and rustdoc; warnings are errors
+lint: setup-tests ## check format, spelling, phrases, notices, dependencies, clippy and rustdoc; warnings are errors
 	cargo fmt --all --check
 	"$$(scripts/lint.sh typos)"
 	python3 scripts/lint/phrases.py
+	python3 scripts/lint/notices.py
 	"$$(scripts/lint.sh cargo-deny)" check licenses bans sources
 	cargo clippy --release $(EVERYTHING) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
