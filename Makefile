@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build test test-quick lint advisories fuzz fmt bench demo clean
+.PHONY: help setup setup-tests build test test-quick lint advisories fuzz fmt bench release verify-release demo clean
 
 # After a fresh installation, rustup's folder is not yet on the shell's PATH.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -15,7 +15,7 @@ BINARIES := -p lookout-cli -p lookout-worker -p lookout-lab -p lookout-sim
 EVERYTHING := --workspace --all-targets
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install system packages, Rust and libtorch for the build and the demo
 	@scripts/packages.sh build
@@ -58,6 +58,12 @@ fmt: ## format the sources
 
 bench: setup-tests build ## compare with the Python peers and update docs/performance.md (BENCH_ARGS=--help)
 	python3 scripts/bench $(BENCH_ARGS)
+
+release: setup ## build the files of a release in release/VERSION, signed with LOOKOUT_RELEASE_KEY; see RELEASE.md
+	@scripts/release/release.sh
+
+verify-release: ## verify signature, checksums and bills of materials of the release in DIR
+	@scripts/release/verify.sh "$(DIR)"
 
 demo: build ## run four simulated cameras for DEMO_SECONDS (60) with the embedded broker
 	@scripts/demo.sh

@@ -35,3 +35,11 @@ cargo_auditable() { cargo_tool cargo-auditable 0.7.7; }
 
 # release_python: prints a Python interpreter that has the packages of scripts/release/requirements.txt.
 release_python() { python_env release "debsbom and cyclonedx-python-lib" "6 MB"; }
+
+# debsbom PYTHON [ARG...]: runs debsbom, without its warnings about packages that name no supplier. Its program in the
+# virtual environment does not start, because the environment was moved after its creation.
+debsbom() {
+    local python="$1"
+    shift
+    "$python" -c 'import sys; from debsbom.cli import main; sys.exit(main())' "$@" 2> >(grep -v ^WARNING >&2)
+}
