@@ -190,7 +190,7 @@ impl Assignment {
         runs.then_some(FleetEvent::Leaving { partition })
     }
 
-    /// Removes a partition that the client gave up. Its term goes on if the reason is that no broker answers. Returns an
+    /// Removes a partition that the client gave up. Its term continues if the reason is that no broker answers. Returns an
     /// event if its cameras have to stop.
     pub(crate) fn lose(&mut self, partition: i32) -> Option<FleetEvent> {
         if !self.is_offline {
