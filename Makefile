@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build test test-quick test-compose test-kubernetes lint advisories fuzz fmt bench demo clean
+.PHONY: help setup setup-tests build test test-quick test-compose test-kubernetes lint advisories fuzz fmt bench release \
+	verify-release demo clean
 
 # After a fresh installation, rustup's folder is not yet on the shell's PATH.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -29,10 +30,11 @@ setup-tests: setup ## install a JDK, Apache Kafka and other packages for the tes
 build: setup ## build lookout, lookout-worker, lookout-lab and lookout-sim into target/release
 	cargo build --release $(BINARIES)
 
-lint: setup-tests ## check format, spelling, phrases, dependencies, clippy and rustdoc; warnings are errors
+lint: setup-tests ## check format, spelling, phrases, notices, dependencies, clippy and rustdoc; warnings are errors
 	cargo fmt --all --check
 	"$$(scripts/lint.sh typos)"
 	python3 scripts/lint/phrases.py
+	python3 scripts/lint/notices.py
 	"$$(scripts/lint.sh cargo-deny)" check licenses bans sources
 	cargo clippy --release $(EVERYTHING) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
@@ -63,6 +65,12 @@ fmt: ## format the sources
 
 bench: setup-tests build ## compare with the Python peers and update docs/performance.md (BENCH_ARGS=--help)
 	python3 scripts/bench $(BENCH_ARGS)
+
+release: setup ## build the files of a release in release/VERSION, signed with LOOKOUT_RELEASE_KEY; see RELEASE.md
+	@scripts/release/release.sh
+
+verify-release: ## verify signature, checksums and bills of materials of the release in DIR
+	@scripts/release/verify.sh "$(DIR)"
 
 demo: build ## run four simulated cameras for DEMO_SECONDS (60) with the embedded broker
 	@scripts/demo.sh

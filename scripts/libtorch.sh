@@ -26,6 +26,15 @@ pip() {
         die "pip could not fetch libtorch; is PyPI, or the mirror in pip's configuration, reachable?"
 }
 
+# keep_licenses FOLDER DIR: copies the license texts of the wheels that are unpacked in FOLDER to DIR/licenses, with the
+# files that list version and content of each wheel. Archives and images that contain libtorch must contain the texts.
+keep_licenses() {
+    mkdir "$2/licenses"
+    (cd "$1" && find torch-*.dist-info nvidia*.dist-info -type f \
+        \( -name METADATA -o -name RECORD -o -iname '*licen*' -o -iname '*copying*' -o -iname '*notice*' \) \
+        -exec cp --parents --target-directory "$2/licenses" {} +)
+}
+
 fill_cpu() {
     local dir="$1"
     log "fetching libtorch $version for the CPU (530 MB)"
@@ -33,6 +42,8 @@ fill_cpu() {
     pip download --no-deps "${wheels[@]}" --dest "$dir/wheels" "torch==$version" "$cudart" "$cupti"
     unzip -q "$dir/wheels/torch-*.whl" 'torch/include/*' 'torch/lib/libtorch_cpu.so' \
         'torch/lib/libc10.so' 'torch/lib/libgomp*' -d "$dir"
+    unzip -q "$dir/wheels/*.whl" '*.dist-info/*' -d "$dir/wheels/info"
+    keep_licenses "$dir/wheels/info" "$dir"
     unzip -q -j "$dir/wheels/nvidia_cuda_runtime-*.whl" '*/libcudart.so.13' -d "$dir/lib"
     unzip -q -j "$dir/wheels/nvidia_cuda_cupti-*.whl" '*/libcupti.so.13' -d "$dir/lib"
     mv "$dir"/torch/lib/* "$dir/lib/"
@@ -55,6 +66,7 @@ fill_cuda() {
         mv "$dir/python/torch/$part" "$dir/torch/$part"
     done
     mv "$dir/python/nvidia" "$dir/nvidia"
+    keep_licenses "$dir/python" "$dir/torch"
     rm -r "$dir/python"
     echo "$version+cu130" >"$dir/torch/build-version"
 }
