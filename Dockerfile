@@ -69,9 +69,12 @@ RUN apt-get update && \
     useradd --uid 10001 --gid lookout --no-create-home --shell /usr/sbin/nologin lookout && \
     install -d -o lookout -g lookout /var/cache/lookout
 COPY LICENSE THIRD_PARTY_NOTICES.md /usr/share/doc/lookout/
+# `make release` adds the labels for version, revision and time, and the bill of materials in /usr/share/doc/lookout.
+LABEL org.opencontainers.image.vendor="Lookout" org.opencontainers.image.licenses="Apache-2.0"
 ENV LOOKOUT_CACHE=/var/cache/lookout
 
 FROM base AS lookout
+LABEL org.opencontainers.image.title="Lookout" org.opencontainers.image.description="Consumers of Lookout's records"
 COPY --from=programs /out/lookout /usr/local/bin/
 COPY deploy/compose/cameras.toml /etc/lookout/
 USER 10001:10001
@@ -81,6 +84,8 @@ ENTRYPOINT ["lookout"]
 CMD ["--help"]
 
 FROM base AS monitor
+LABEL org.opencontainers.image.title="Lookout monitor" \
+    org.opencontainers.image.description="Web page, rules and alerts for Lookout's cameras"
 RUN apt-get update && \
     apt-get install -y --no-install-recommends curl && \
     rm -rf /var/lib/apt/lists/* && \
@@ -95,6 +100,8 @@ ENTRYPOINT ["lookout"]
 CMD ["monitor", "/etc/lookout/monitor.toml"]
 
 FROM base AS worker-base
+LABEL org.opencontainers.image.title="Lookout worker" \
+    org.opencontainers.image.description="Decodes cameras, runs networks, and publishes records to Kafka"
 RUN apt-get update && \
     apt-get install -y --no-install-recommends curl glib-networking gstreamer1.0-libav \
         gstreamer1.0-plugins-bad gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
@@ -113,6 +120,8 @@ CMD ["run", "/etc/lookout/pipeline.toml", "--summary", "json"]
 
 FROM worker-base AS worker
 COPY --from=libtorch /opt/lookout/libtorch-2.11.0-cpu/lib /opt/lookout/libtorch-2.11.0-cpu/lib
+# The licenses of libtorch require that their texts are distributed with it.
+COPY --from=libtorch /opt/lookout/libtorch-2.11.0-cpu/licenses /opt/lookout/libtorch-2.11.0-cpu/licenses
 # Programs that were built outside contain the library path of the machine that built them.
 RUN echo /opt/lookout/libtorch-2.11.0-cpu/lib >/etc/ld.so.conf.d/lookout.conf && ldconfig
 COPY --from=programs /out/ /usr/local/bin/
@@ -121,6 +130,7 @@ USER 10001:10001
 FROM worker-base AS worker-cuda
 COPY --from=libtorch-cuda /opt/lookout/libtorch-2.11.0-cu130/nvidia /opt/lookout/libtorch-2.11.0-cu130/nvidia
 COPY --from=libtorch-cuda /opt/lookout/libtorch-2.11.0-cu130/torch/lib /opt/lookout/libtorch-2.11.0-cu130/torch/lib
+COPY --from=libtorch-cuda /opt/lookout/libtorch-2.11.0-cu130/torch/licenses /opt/lookout/libtorch-2.11.0-cu130/torch/licenses
 COPY --from=compiled-cuda /out/ /usr/local/bin/
 # The NVIDIA container toolkit mounts the driver libraries of these capabilities.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
