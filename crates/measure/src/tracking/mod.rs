@@ -114,6 +114,19 @@ impl TrackingEvaluation {
     }
 }
 
+/// Returns the pairs of an object and a track with at least `min_iou` that have the highest total IoU.
+pub(crate) fn best_matches(truth: &[Tracked], found: &[Tracked], min_iou: f64) -> Vec<(u64, u64)> {
+    const SCALE: f64 = 1e12;
+    let mut weights = BTreeMap::new();
+    for (object, track) in truth.iter().flat_map(|object| found.iter().map(move |track| (object, track))) {
+        let iou = object.bbox.iou(track.bbox);
+        if iou >= min_iou {
+            weights.insert((object.id, track.id), (iou * SCALE) as i64);
+        }
+    }
+    best_pairs(&weights)
+}
+
 impl fmt::Display for TrackingSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |number: Option<f64>| number.map_or("-".into(), |number| format!("{number:.3}"));
