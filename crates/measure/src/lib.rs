@@ -6,6 +6,7 @@ mod classification;
 mod coco;
 mod counts;
 mod report;
+mod sequences;
 mod tracking;
 mod truth;
 
@@ -14,5 +15,9 @@ pub use classification::{ClassificationEvaluation, ClassificationSummary, Confus
 pub use coco::{ClassPrecision, CocoEvaluation, CocoSummary, FoundObject};
 pub use counts::ClassCounts;
 pub use report::{ObjectsReport, Report};
+pub use sequences::{
+    InvalidSequence, MotFiles, ObjectRole, SequenceDetection, SequenceFrame, SequenceObject,
+    TrackingSequence, read_kitti, read_mot_challenge,
+};
 pub use tracking::{Tracked, TrackingEvaluation, TrackingSummary};
 pub use truth::{IgnoredAre, ObjectTarget};

@@ -1,4 +1,4 @@
-//! Tracking metrics compared with py-motmetrics. `goldens/make_tracking.py` generates the goldens.
+//! Tracking metrics compared with py-motmetrics and TrackEval. `goldens/make_tracking.py` generates the goldens.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ fn rows(rows: &Value) -> Vec<Tracked> {
 }
 
 #[test]
-fn tracking_metrics_match_motmetrics() {
+fn tracking_metrics_match_motmetrics_and_trackeval() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("goldens/tracking.json")).unwrap();
     assert!(cases.len() >= 6);
     for case in cases {
@@ -32,13 +32,20 @@ fn tracking_metrics_match_motmetrics() {
             (summary.misses, "num_misses"),
             (summary.false_positives, "num_false_positives"),
             (summary.switches, "num_switches"),
+            (summary.fragmentations, "num_fragmentations"),
         ];
         for (count, name) in counts {
             assert_eq!(count as f64, expected(name), "{name} of {summary}");
         }
         // The distance in py-motmetrics is 1 minus the IoU.
-        let parts =
-            [(summary.mota, "mota"), (summary.iou.map(|iou| 1.0 - iou), "motp"), (summary.idf1, "idf1")];
+        let parts = [
+            (summary.mota, "mota"),
+            (summary.iou.map(|iou| 1.0 - iou), "motp"),
+            (summary.idf1, "idf1"),
+            (summary.hota, "hota"),
+            (summary.det_a, "det_a"),
+            (summary.ass_a, "ass_a"),
+        ];
         for (part, name) in parts {
             assert!((part.unwrap() - expected(name)).abs() < 1e-6, "{name} of {summary}: {}", expected(name));
         }

@@ -1,6 +1,8 @@
-"""Writes tracking.json: the metrics of py-motmetrics for random tracks of random objects.
+"""Writes tracking.json: the metrics of py-motmetrics and TrackEval for random tracks of random objects.
 
-    "$(scripts/motmetrics.sh)" crates/measure/tests/goldens/make_tracking.py
+    python="$(scripts/motmetrics.sh)"
+    "$python" -m pip install --no-deps trackeval==1.0.0
+    "$python" crates/measure/tests/goldens/make_tracking.py
 """
 
 import json
@@ -9,9 +11,10 @@ import random
 
 import motmetrics
 import numpy
+from trackeval.metrics.hota import HOTA
 
 METRICS = ["num_frames", "num_objects", "num_predictions", "num_misses", "num_false_positives", "num_switches",
-           "mota", "motp", "idf1"]
+           "num_fragmentations", "mota", "motp", "idf1"]
 
 
 def sequence(seed):
@@ -49,7 +52,30 @@ def judged(frames):
         (truth, truth_boxes), (tracks, track_boxes) = rows("truth"), rows("tracks")
         accumulator.update(truth, tracks, motmetrics.distances.iou_matrix(truth_boxes, track_boxes, max_iou=0.5))
     summary = motmetrics.metrics.create().compute(accumulator, metrics=METRICS, name="it")
-    return {name: float(summary.loc["it", name]) for name in METRICS}
+    return {name: float(summary.loc["it", name]) for name in METRICS} | hota(frames)
+
+
+def hota(frames):
+    """Returns HOTA, DetA and AssA of TrackEval, averaged over its thresholds."""
+    data = {"gt_ids": [], "tracker_ids": [], "similarity_scores": []}
+    index = {kind: {} for kind in ("truth", "tracks")}
+    for frame in frames:
+        for kind, key in (("truth", "gt_ids"), ("tracks", "tracker_ids")):
+            ids = [index[kind].setdefault(row[0], len(index[kind])) for row in frame[kind]]
+            data[key].append(numpy.array(ids, dtype=int))
+        similarity = numpy.zeros((len(frame["truth"]), len(frame["tracks"])))
+        for i, (_, *a) in enumerate(frame["truth"]):
+            for j, (_, *b) in enumerate(frame["tracks"]):
+                sides = [max(0.0, min(a[k + 2], b[k + 2]) - max(a[k], b[k])) for k in (0, 1)]
+                areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+                similarity[i, j] = sides[0] * sides[1] / (sum(areas) - sides[0] * sides[1])
+        data["similarity_scores"].append(similarity)
+    for key, kind in (("gt", "truth"), ("tracker", "tracks")):
+        data[f"num_{key}_ids"] = len(index[kind])
+        data[f"num_{key}_dets"] = sum(len(frame[kind]) for frame in frames)
+    result = HOTA().eval_sequence(data)
+    return {name: float(numpy.mean(result[key])) for name, key in
+            (("hota", "HOTA"), ("det_a", "DetA"), ("ass_a", "AssA"))}
 
 
 cases = [{"frames": frames, "expected": judged(frames)} for frames in map(sequence, range(6))]
