@@ -8,7 +8,7 @@
 use std::{fs, time::Instant};
 
 use lookout_schema::{BBox, InvalidRegion, Region, Size};
-use lookout_track::{Line, Observation, Tracker, TrackerSettings, Zone};
+use lookout_track::{Frame, Line, Observation, Tracker, TrackerSettings, Zone, tracker};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const SOURCE: Size = Size { width: 1280, height: 720 };
@@ -20,7 +20,7 @@ const FPS: f64 = 10.0;
 const TICKS_A_SECOND: f64 = 100.0;
 
 struct Camera {
-    tracker: Tracker,
+    tracker: Box<dyn Tracker>,
     zone: Zone,
     line: Line,
 }
@@ -28,7 +28,7 @@ struct Camera {
 fn camera() -> Result<Camera, InvalidRegion> {
     let region = Region::new(vec![[0.2, 0.2], [0.8, 0.2], [0.8, 0.8], [0.2, 0.8]])?;
     Ok(Camera {
-        tracker: Tracker::new(TrackerSettings::default()),
+        tracker: tracker(TrackerSettings::default(), 0),
         zone: Zone::new(region, 1.0),
         line: Line::new([[0.5, 0.1], [0.5, 0.9]], 0.01),
     })
@@ -80,7 +80,8 @@ fn main() -> Result<(), InvalidRegion> {
     for frame in 0..FRAMES {
         let at_s = frame as f64 / FPS;
         for (camera, scene) in cameras.iter_mut().zip(scenes.iter().cycle()) {
-            let step = camera.tracker.step(at_s, SOURCE, &scene[frame]);
+            let frame = Frame { at_s, source: SOURCE, observations: &scene[frame] };
+            let step = camera.tracker.update(&frame);
             tracks += step.tracks.len();
             events += camera.zone.step(at_s, SOURCE, &step.tracks).len();
             events += camera.line.step(at_s, SOURCE, &step.tracks).len();
