@@ -1,5 +1,5 @@
-//! How many records a second a core follows: 500 cameras in turn, ten objects a record, of which a tenth is
-//! missed, each record through the tracker, a zone and a line, as a consumer does.
+//! How many records a second a core follows: 500 cameras in turn with 10 objects per record, and 20 cameras with 100, of
+//! which a tenth is missed, each record through the tracker, a zone and a line, as a consumer does.
 //!
 //! `cargo bench -p lookout-track --bench throughput`
 
@@ -12,8 +12,8 @@ use lookout_track::{Frame, Line, Observation, Tracker, TrackerSettings, Zone, tr
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const SOURCE: Size = Size { width: 1280, height: 720 };
-const CAMERAS: usize = 500;
-const OBJECTS: usize = 10;
+/// Objects per record, and cameras.
+const LOADS: [(usize, usize); 2] = [(10, 500), (100, 20)];
 const FRAMES: usize = 400;
 const FPS: f64 = 10.0;
 /// Of /proc/self/stat, on all that Linux runs on.
@@ -35,8 +35,8 @@ fn camera() -> Result<Camera, InvalidRegion> {
 }
 
 /// What a camera sees; made before the clock runs.
-fn records(random: &mut StdRng) -> Vec<Vec<Observation>> {
-    let mut things: Vec<[f32; 4]> = (0..OBJECTS)
+fn records(objects: usize, random: &mut StdRng) -> Vec<Vec<Observation>> {
+    let mut things: Vec<[f32; 4]> = (0..objects)
         .map(|_| {
             let velocity = [0, 1].map(|_| random.random_range(-120.0..120.0));
             [random.random_range(100.0..1180.0), random.random_range(100.0..620.0), velocity[0], velocity[1]]
@@ -71,10 +71,15 @@ fn user_s() -> Option<f64> {
 }
 
 fn main() -> Result<(), InvalidRegion> {
+    LOADS.into_iter().try_for_each(|(objects, cameras)| measure(objects, cameras))
+}
+
+fn measure(objects: usize, cameras: usize) -> Result<(), InvalidRegion> {
     let mut random = StdRng::seed_from_u64(1);
     // Fewer scenes than cameras keep the example's memory small.
-    let scenes: Vec<Vec<Vec<Observation>>> = (0..20).map(|_| records(&mut random)).collect();
-    let mut cameras = (0..CAMERAS).map(|_| camera()).collect::<Result<Vec<_>, _>>()?;
+    let scenes: Vec<Vec<Vec<Observation>>> = (0..20).map(|_| records(objects, &mut random)).collect();
+    let records = cameras * FRAMES;
+    let mut cameras = (0..cameras).map(|_| camera()).collect::<Result<Vec<_>, _>>()?;
     let (mut tracks, mut events) = (0, 0);
     let (wall, user) = (Instant::now(), user_s());
     for frame in 0..FRAMES {
@@ -89,8 +94,7 @@ fn main() -> Result<(), InvalidRegion> {
     }
     let wall_s = wall.elapsed().as_secs_f64();
     let user_s = user.zip(user_s()).map_or(wall_s, |(before, after)| after - before);
-    let records = CAMERAS * FRAMES;
-    println!("{records} records of {OBJECTS} objects: {tracks} boxes output, {events} events");
+    println!("{records} records of {objects} objects: {tracks} boxes output, {events} events");
     println!(
         "{:.0} records/s per core ({user_s:.2} s of CPU time, {wall_s:.2} s of wall time)",
         records as f64 / user_s

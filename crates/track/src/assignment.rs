@@ -38,6 +38,9 @@ pub(crate) fn assign_by(
 /// Returns the best pairs `(row, column)` among `candidates`. Each row and each column is in at most one
 /// pair.
 pub(crate) fn assign(rows: usize, columns: usize, candidates: &[Candidate]) -> Vec<(usize, usize)> {
+    if candidates.is_empty() {
+        return Vec::new();
+    }
     let (mut of_row, mut of_column) = (vec![0_u32; rows], vec![0_u32; columns]);
     for candidate in candidates {
         of_row[candidate.row] += 1;

@@ -96,6 +96,10 @@ struct Expected {
     bbox: BBox,
     buffered: BBox,
     is_missed: bool,
+    /// Whether the track was output before.
+    is_output: bool,
+    /// Whether the object has a velocity and was seen in the previous frame.
+    is_steady: bool,
 }
 
 /// A detection as it is compared with tracks.
@@ -144,6 +148,8 @@ impl Object {
             bbox,
             buffered: buffered(bbox),
             is_missed: self.is_missed,
+            is_output: self.life.id.is_some(),
+            is_steady: self.life.hits >= 2 && !self.is_missed,
         }
     }
 }
@@ -160,10 +166,27 @@ fn buffered(bbox: BBox) -> BBox {
     from_parts([x, y, width * (1.0 + 2.0 * BUFFER), height * (1.0 + 2.0 * BUFFER)])
 }
 
+fn shifted(bbox: BBox, [x, y]: [f64; 2]) -> BBox {
+    let [x, y] = [x as f32, y as f32];
+    BBox { x1: bbox.x1 + x, y1: bbox.y1 + y, x2: bbox.x2 + x, y2: bbox.y2 + y }
+}
+
+/// Returns whether two boxes overlap.
+fn overlaps(a: BBox, b: BBox) -> bool {
+    a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2
+}
+
 impl Expected {
+    fn shift(&mut self, by: [f64; 2]) {
+        self.values[0] += by[0];
+        self.values[1] += by[1];
+        self.bbox = shifted(self.bbox, by);
+        self.buffered = shifted(self.buffered, by);
+    }
+
     /// Returns the weight of the pair of the track and a detection; `None` if they cannot be a pair.
     fn weight(&self, detected: &Detected, min_iou: f64) -> Option<f64> {
-        if self.class_id != detected.class_id {
+        if self.class_id != detected.class_id || !overlaps(self.buffered, detected.buffered) {
             return None;
         }
         let buffered_iou = self.buffered.iou(detected.buffered);
@@ -182,59 +205,63 @@ impl Expected {
 }
 
 /// The association of one frame.
-struct Association<'a> {
-    objects: &'a mut [Object],
+struct Association {
+    expected: Vec<Expected>,
     /// The index of the observation of each object.
     seen: Vec<Option<usize>>,
 }
 
-impl Association<'_> {
+impl Association {
+    fn new(objects: &[Object]) -> Self {
+        Self { expected: objects.iter().map(Object::expected).collect(), seen: vec![None; objects.len()] }
+    }
+
     /// Matches the objects that `wanted` selects and that were not seen yet with the detections. Returns the pairs of an
     /// object and a detection.
     fn pairs(
         &self,
-        wanted: impl Fn(&Object) -> bool,
+        wanted: impl Fn(&Expected) -> bool,
         detected: &[Detected],
         min_iou: f64,
     ) -> Vec<(usize, usize)> {
-        let rows: Vec<usize> = (0..self.objects.len())
-            .filter(|row| self.seen[*row].is_none() && wanted(&self.objects[*row]))
-            .collect();
-        let mut candidates = Vec::new();
-        for (row, object) in rows.iter().enumerate() {
-            let expected = self.objects[*object].expected();
+        let mut candidates = Vec::with_capacity(2 * detected.len());
+        for (row, (expected, seen)) in self.expected.iter().zip(&self.seen).enumerate() {
+            if seen.is_some() || !wanted(expected) {
+                continue;
+            }
             for (column, detected) in detected.iter().enumerate() {
                 if let Some(weight) = expected.weight(detected, min_iou) {
                     candidates.push(Candidate { row, column, worth: weight as f32 });
                 }
             }
         }
-        let pairs = assign(rows.len(), detected.len(), &candidates);
-        pairs.into_iter().map(|(row, column)| (rows[row], column)).collect()
+        assign(self.expected.len(), detected.len(), &candidates)
     }
 
     /// Moves all objects by the motion of the camera, which is estimated from the objects that were seen in the previous
     /// frame.
-    fn follow_camera(&mut self, detected: &[Detected]) {
-        let pairs =
-            self.pairs(|object| object.life.hits >= 2 && !object.is_missed, detected, MIN_BUFFERED_IOU);
+    fn follow_camera(&mut self, objects: &mut [Object], detected: &[Detected]) {
+        let pairs = self.pairs(|expected| expected.is_steady, detected, MIN_BUFFERED_IOU);
         if pairs.len() < MIN_CAMERA_BOXES {
             return;
         }
         let by = [0, 1].map(|axis| {
             let offset = |(row, column): &(usize, usize)| {
-                detected[*column].values[axis] - self.objects[*row].motion.values()[axis]
+                detected[*column].values[axis] - self.expected[*row].values[axis]
             };
             CAMERA_SHARE * median(pairs.iter().map(offset).collect())
         });
-        self.objects.iter_mut().for_each(|object| object.motion.shift(by));
+        objects.iter_mut().for_each(|object| object.motion.shift(by));
+        self.expected.iter_mut().for_each(|expected| expected.shift(by));
     }
 
     /// Matches and removes the matched detections from `free`.
-    fn associate(&mut self, wanted: impl Fn(&Object) -> bool, free: &mut Vec<Detected>, min_iou: f64) {
-        let pairs = self.pairs(wanted, free, min_iou);
+    fn associate(&mut self, wanted: impl Fn(&Expected) -> bool, free: &mut Vec<Detected>, min_iou: f64) {
+        if free.is_empty() {
+            return;
+        }
         let mut is_free = vec![true; free.len()];
-        for (row, column) in pairs {
+        for (row, column) in self.pairs(wanted, free, min_iou) {
             self.seen[row] = Some(free[column].index);
             is_free[column] = false;
         }
@@ -343,13 +370,11 @@ impl Tracker for Lookout {
             .map(|index| Detected::new(index, &frame.observations[index]));
         let (mut sure, mut unsure): (Vec<Detected>, Vec<Detected>) =
             detected.partition(|one| frame.observations[one.index].score >= settings.new_track_thresh);
-        let objects = &mut self.state.objects;
-        let mut association = Association { seen: vec![None; objects.len()], objects };
-        association.follow_camera(&sure);
-        let is_output = |object: &Object| object.life.id.is_some();
-        association.associate(is_output, &mut sure, MIN_BUFFERED_IOU);
-        association.associate(|object| !is_output(object), &mut sure, MIN_BUFFERED_IOU);
-        association.associate(is_output, &mut unsure, MIN_LOW_SCORE_IOU);
+        let mut association = Association::new(&self.state.objects);
+        association.follow_camera(&mut self.state.objects, &sure);
+        association.associate(|expected| expected.is_output, &mut sure, MIN_BUFFERED_IOU);
+        association.associate(|expected| !expected.is_output, &mut sure, MIN_BUFFERED_IOU);
+        association.associate(|expected| expected.is_output, &mut unsure, MIN_LOW_SCORE_IOU);
         let mut seen = association.seen;
         for (row, seen) in seen.iter().enumerate() {
             let excess = seen.map(|index| self.excess(frame.observations[index].score));
