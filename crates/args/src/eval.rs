@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use lookout_config::TrackerAlgorithm;
 
 use crate::NetworkArgs;
 
@@ -15,10 +16,13 @@ use crate::NetworkArgs;
 /// compared with the ground truth of the simulation: the COCO metrics, also on the raw frames, tracking metrics, the
 /// error of the time to collision, the age of the records, and the number of missing frames.
 ///
+/// With `--mot`, the tracker on sequences with detections and ground truth: HOTA as TrackEval computes it, and IDF1, MOTA
+/// and their counts as py-motmetrics does. No network is run.
+///
 /// Exit code: 0 success, 1 the measurement failed, 2 wrong input.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  lookout eval --arch fcos_resnet50_fpn --weights best.safetensors --labels labels.txt --data coco:val\n  lookout eval --arch fcos_resnet50_fpn --weights best.safetensors --labels labels.txt --end-to-end"
+    after_help = "Examples:\n  lookout eval --arch fcos_resnet50_fpn --weights best.safetensors --labels labels.txt --data coco:val\n  lookout eval --mot MOT15/train --every 3\n  lookout eval --arch fcos_resnet50_fpn --weights best.safetensors --labels labels.txt --end-to-end"
 )]
 pub struct EvalArgs {
     /// The network to evaluate.
@@ -40,7 +44,7 @@ pub struct EvalArgs {
     pub input: Option<String>,
 
     /// Labeled images: `folder:PATH`, `coco:PATH` or `voc:PATH`
-    #[arg(long, value_name = "KIND:PATH", required_unless_present = "end_to_end")]
+    #[arg(long, value_name = "KIND:PATH", required_unless_present_any = ["end_to_end", "mot"])]
     pub data: Option<String>,
 
     /// Whether to rotate each image by its EXIF orientation: `apply`, as viewers and annotation tools do, or
@@ -60,6 +64,15 @@ pub struct EvalArgs {
     #[command(flatten)]
     pub farm: EvalFarmArgs,
 
+    /// Evaluate the tracker on the sequences in this folder, in the layout of MOTChallenge (`NAME/seqinfo.ini`) or of
+    /// KITTI (`label_02`, `det_02`), with the detections in it
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["data", "end_to_end", "output"])]
+    pub mot: Option<PathBuf>,
+
+    /// The options of `--mot`.
+    #[command(flatten)]
+    pub tracks: EvalTracksArgs,
+
     /// Write the report into this folder, as `report.md` with plots and `metrics.json`
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
@@ -67,6 +80,23 @@ pub struct EvalArgs {
     /// Print the metrics as one line of JSON instead of the report
     #[arg(long)]
     pub json: bool,
+}
+
+/// The options of `--mot`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "With --mot")]
+pub struct EvalTracksArgs {
+    /// `lookout`, `sort`, `bytetrack` or `ocsort`
+    #[arg(long, default_value = "lookout", requires = "mot", value_name = "NAME")]
+    pub tracker: TrackerAlgorithm,
+
+    /// Take each Nth frame, as at a lower frame rate
+    #[arg(long, default_value_t = 1, requires = "mot", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub every: u32,
+
+    /// Write the tracks of each sequence into this folder, as `NAME.txt` in the format of MOTChallenge
+    #[arg(long, requires = "mot", value_name = "FOLDER")]
+    pub write: Option<PathBuf>,
 }
 
 /// The simulated cameras of `--end-to-end`.

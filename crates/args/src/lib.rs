@@ -24,7 +24,7 @@ mod worker;
 
 pub use adas::AdasArgs;
 pub use cameras::{AddArgs, CamerasArgs, CamerasVerb, ClusterArgs};
-pub use eval::{EvalArgs, EvalFarmArgs};
+pub use eval::{EvalArgs, EvalFarmArgs, EvalTracksArgs};
 pub use fleet::FleetArgs;
 pub use lab::{BenchArgs, CheckDeviceArgs, InferArgs, NetworkArgs, TensorArgs};
 pub use monitor::MonitorArgs;

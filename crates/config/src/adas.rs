@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use lookout_schema::CameraId;
+use lookout_schema::{CameraId, TrackerAlgorithm};
 
 use crate::{ConfigError, KafkaSettings, document::parse_with, expand::Env, reader::Section};
 
@@ -42,6 +42,8 @@ pub struct ForwardSettings {
     pub min_box_px: f64,
     /// Times to collision at which warnings are raised.
     pub levels: LevelSettings,
+    /// The tracking algorithm, from `[tracking]`.
+    pub tracker: TrackerAlgorithm,
 }
 
 /// The vehicle's path in the camera's image.
@@ -121,6 +123,7 @@ impl Default for ForwardSettings {
             labels: labels.map(Into::into).into(),
             min_box_px: 16.0,
             levels: LevelSettings::default(),
+            tracker: TrackerAlgorithm::default(),
         }
     }
 }
@@ -154,7 +157,11 @@ impl AdasSettings {
         let http = adas.address("http");
         adas.finish();
         let kafka = KafkaSettings::read(root.section("kafka"), base);
-        let (cameras, others) = read_cameras(&root);
+        let tracking = root.section("tracking");
+        let tracker = tracking.parsed("algorithm").unwrap_or_default();
+        tracking.finish();
+        let (mut cameras, mut others) = read_cameras(&root);
+        cameras.values_mut().chain(&mut others).for_each(|camera| camera.tracker = tracker);
         root.finish();
         Some(Self {
             group,
@@ -215,6 +222,7 @@ impl ForwardSettings {
             labels: section.texts("labels").map_or_else(|| base.labels.clone(), BTreeSet::from_iter),
             min_box_px: section.number("min_box_px", 4.0..=4096.0).unwrap_or(base.min_box_px),
             levels: LevelSettings::read(section, base.levels),
+            tracker: base.tracker,
         }
     }
 }

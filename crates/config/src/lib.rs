@@ -39,6 +39,7 @@ pub use diagnostic::{ConfigError, Diagnostic};
 pub use file::{AnySettings, ReadError, parse_any, read, read_adas, read_any, read_monitor};
 pub use fleet::{FleetSettings, WhenDisconnected};
 pub use kafka::{Brokers, KafkaSettings};
+pub use lookout_schema::TrackerAlgorithm;
 pub use model::{Device, ModelSettings, OutputKind, Precision, ResizeModeSetting, UnknownName, input_size};
 pub use monitor::{
     MonitorPlaces, MonitorSettings, Pattern, RuleReader, RuleSettings, RuleSubject, StartFrom,

@@ -122,6 +122,7 @@ fn keys_of_an_adas_file_match_the_documentation() {
     for (heading, text) in [
         ("At the top", format!("{UNKNOWN} = 1")),
         ("`[adas]`", format!("[adas]\n{UNKNOWN} = 1")),
+        ("`[tracking]`", format!("[tracking]\n{UNKNOWN} = 1")),
         ("`[[camera]]`", format!("[[camera]]\n{UNKNOWN} = 1")),
         ("`corridor`", format!("[[camera]]\ncorridor = {{ {UNKNOWN} = 1 }}")),
     ] {

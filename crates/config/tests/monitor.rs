@@ -89,6 +89,7 @@ const RULES: &[(&str, &str, usize, &str, &str)] = &[
     ("token = \"0123456789abcdef\"", "datta = \"x\"", 3, "monitor.datta", "did you mean `data`?"),
     ("localhost:9092", "localhost", 6, "kafka.brokers", "not a valid `host:port`"),
     ("publish = false", "publish = 1", 9, "tracking.publish", "true or false"),
+    ("publish = false", "algorithm = \"kalman\"", 9, "tracking.algorithm", "the trackers are lookout, sort"),
     ("publish = false", "track_high_thresh = 2", 9, "tracking.track_high_thresh", "between 0 and 1"),
     ("name = \"crowd\"", "", 11, "rule[0].name", "is required"),
     ("name = \"crowd\"", "name = \"a b\"", 12, "rule[0].name", "1 to 64 of the characters"),

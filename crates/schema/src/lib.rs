@@ -19,6 +19,7 @@ mod status;
 mod time;
 mod topic;
 mod track;
+mod tracker_algorithm;
 mod validate;
 
 pub use alert::{AlertEvidence, AlertLevel, AlertRecord, AlertState, CollisionEvidence, FrameRef, ObjectRef};
@@ -38,4 +39,5 @@ pub use status::{
 pub use time::{Clock, InvalidTimestamp, Timestamp};
 pub use topic::{InvalidTopicPrefix, RecordKind, Topics};
 pub use track::{LineCrossing, LineDirection, TrackEvent, TrackRecord, ZoneStay};
+pub use tracker_algorithm::{TrackerAlgorithm, UnknownTracker};
 pub use validate::{InvalidRecord, MAX_DETECTIONS, MAX_NAME, MAX_SIDE, MAX_TEXT};

@@ -18,9 +18,29 @@ pub(crate) struct Candidate {
 /// grows with the cube. Larger components fall back to greedy matching.
 const MAX_WEIGHED: usize = 100;
 
+/// Returns the best pairs by the weight that `worth` returns for a row and a column, if they can be a pair.
+pub(crate) fn assign_by(
+    rows: usize,
+    columns: usize,
+    worth: impl Fn(usize, usize) -> Option<f64>,
+) -> Vec<(usize, usize)> {
+    let mut candidates = Vec::new();
+    for row in 0..rows {
+        for column in 0..columns {
+            if let Some(worth) = worth(row, column) {
+                candidates.push(Candidate { row, column, worth: worth as f32 });
+            }
+        }
+    }
+    assign(rows, columns, &candidates)
+}
+
 /// Returns the best pairs `(row, column)` among `candidates`. Each row and each column is in at most one
 /// pair.
 pub(crate) fn assign(rows: usize, columns: usize, candidates: &[Candidate]) -> Vec<(usize, usize)> {
+    if candidates.is_empty() {
+        return Vec::new();
+    }
     let (mut of_row, mut of_column) = (vec![0_u32; rows], vec![0_u32; columns]);
     for candidate in candidates {
         of_row[candidate.row] += 1;

@@ -24,11 +24,6 @@ impl Kalman {
         Self { value, rate: 0.0, value_var: value_std.powi(2), covar: 0.0, rate_var: rate_std.powi(2) }
     }
 
-    /// Sets the estimated rate and keeps its variance.
-    pub(crate) fn with_rate(self, rate: f64) -> Self {
-        Self { rate, ..self }
-    }
-
     /// Predicts the state `dt` seconds ahead. `noise` is the spectral density of the process noise, in
     /// squared rates per second.
     pub fn predict(&mut self, dt: f64, noise: f64) {
@@ -48,11 +43,6 @@ impl Kalman {
         self.rate_var -= rate_gain * self.covar;
         self.covar *= 1.0 - gain;
         self.value_var *= 1.0 - gain;
-    }
-
-    /// Returns the normalized innovation of a measurement, in standard deviations.
-    pub(crate) fn surprise(&self, value: f64, std: f64) -> f64 {
-        (value - self.value) / self.spread(std).sqrt()
     }
 
     /// Returns the innovation variance of a measurement that has the standard deviation `std`.
@@ -79,14 +69,14 @@ mod tests {
         }
         assert!((filter.rate - 7.0).abs() < 0.5, "{filter:?}");
         assert!((0.1..1.0).contains(&filter.rate_std()), "{filter:?}");
-        assert!(filter.surprise(28.0, 1.0).abs() < 1.0 && filter.surprise(38.0, 1.0) > 5.0);
+        assert!((filter.value - 28.0).abs() < filter.spread(1.0).sqrt(), "{filter:?}");
     }
 
     #[test]
     fn uncertainty_grows_without_measurements() {
         let mut filter = Kalman::new(0.0, 1.0, 1.0);
-        let before = filter.surprise(5.0, 1.0);
+        let before = filter.spread(1.0);
         filter.predict(2.0, 0.1);
-        assert!(filter.surprise(5.0, 1.0) < before / 1.5);
+        assert!(filter.spread(1.0) > 2.0 * before);
     }
 }

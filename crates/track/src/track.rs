@@ -66,3 +66,10 @@ pub struct TrackerOutput {
     /// The tracks that were output before and have ended.
     pub ended: Vec<TrackEnd>,
 }
+
+impl TrackerOutput {
+    pub(crate) fn new(mut tracks: Vec<Track>, ended: Vec<TrackEnd>) -> Self {
+        tracks.sort_unstable_by_key(|track| track.id);
+        Self { tracks, ended }
+    }
+}

@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lookout_schema::{BBox, Region, Size};
+use lookout_schema::{BBox, Region, Size, TrackerAlgorithm};
 use lookout_track::{
-    Line, MAX_OBJECTS, Observation, Track, Tracker, TrackerOutput, TrackerSettings, TtcEstimator, Zone,
+    Frame, Line, MAX_OBJECTS, Observation, Track, Tracker, TrackerOutput, TrackerSettings, TtcEstimator,
+    Zone, tracker,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,16 +24,19 @@ fn reloaded<T: Serialize + DeserializeOwned>(state: &T) -> T {
 
 /// The whole state that a consumer keeps for a camera.
 struct Consumer {
-    tracker: Tracker,
+    settings: TrackerSettings,
+    tracker: Box<dyn Tracker>,
     zone: Zone,
     line: Line,
     closing: TtcEstimator,
 }
 
 impl Consumer {
-    fn new() -> Self {
+    fn new(algorithm: TrackerAlgorithm) -> Self {
+        let settings = TrackerSettings { algorithm, ..TrackerSettings::default() };
         Self {
-            tracker: Tracker::new(TrackerSettings::default()),
+            settings,
+            tracker: tracker(settings, 0),
             zone: Zone::new(region(), GRACE_S),
             line: Line::new(ENDS, 0.01),
             closing: TtcEstimator::default(),
@@ -41,7 +45,8 @@ impl Consumer {
 
     fn restarted(&self) -> Self {
         Self {
-            tracker: Tracker::resume(TrackerSettings::default(), reloaded(self.tracker.state())),
+            settings: self.settings,
+            tracker: reloaded(&self.tracker.state()).resume(self.settings),
             zone: Zone::resume(region(), GRACE_S, reloaded(self.zone.state())),
             line: Line::resume(ENDS, 0.01, reloaded(self.line.state())),
             closing: reloaded(&self.closing),
@@ -49,7 +54,7 @@ impl Consumer {
     }
 
     fn step(&mut self, at_s: f64, source: Size, observations: &[Observation]) -> (TrackerOutput, String) {
-        let step = self.tracker.step(at_s, source, observations);
+        let step = self.tracker.update(&Frame { at_s, source, observations });
         let visits = self.zone.step(at_s, source, &step.tracks);
         let crossings = self.line.step(at_s, source, &step.tracks);
         let closing = step.tracks.first().map(|track: &Track| self.closing.step(at_s, track.bbox));
@@ -119,10 +124,14 @@ fn hostile_time() -> impl Strategy<Value = f64> {
 
 proptest! {
     #[test]
-    fn a_restart_changes_nothing(frames in frames(), at in any::<prop::sample::Index>()) {
+    fn a_restart_changes_nothing(
+        frames in frames(),
+        at in any::<prop::sample::Index>(),
+        algorithm in prop::sample::select(&TrackerAlgorithm::ALL[..]),
+    ) {
         let at = at.index(frames.len());
-        let mut consumer = Consumer::new();
-        let mut restarted = Consumer::new();
+        let mut consumer = Consumer::new(algorithm);
+        let mut restarted = Consumer::new(algorithm);
         for (i, (at_s, observations)) in frames.iter().enumerate() {
             if i == at {
                 restarted = consumer.restarted();
@@ -138,8 +147,9 @@ proptest! {
     fn hostile_input_does_not_break_the_tracker(
         frames in prop::collection::vec(
             (hostile_time(), 0_u32..3, prop::collection::vec(hostile_observation(), 0..30)), 1..20),
+        algorithm in prop::sample::select(&TrackerAlgorithm::ALL[..]),
     ) {
-        let mut consumer = Consumer::new();
+        let mut consumer = Consumer::new(algorithm);
         for (at_s, side, observations) in frames {
             let source = Size { width: side * 640, height: side * 360 };
             let (step, _) = consumer.step(at_s, source, &observations);
@@ -151,18 +161,20 @@ proptest! {
             prop_assert_eq!(again.tracker.state(), consumer.tracker.state());
         }
         // The tracker works again once the input is valid.
-        for frame in 0..5 {
+        for frame in 0..8 {
             let o = Observation { bbox: BBox::from([100.0, 100.0, 160.0, 220.0]), class_id: 7, score: 0.9 };
             let (step, _) = consumer.step(f64::from(frame) * 0.1 + 1e6, SOURCE, &[o]);
-            prop_assert!(frame < 3 || step.tracks.iter().any(|track| track.seen.is_some()), "{:?}", step);
+            prop_assert!(frame < 5 || step.tracks.iter().any(|track| track.seen.is_some()), "{:?}", step);
         }
     }
 }
 
 #[test]
 fn handles_ten_thousand_boxes() {
-    for spread in [0.0, 0.1, 37.0] {
-        let mut consumer = Consumer::new();
+    for (spread, algorithm) in
+        [0.0, 0.1, 37.0].into_iter().flat_map(|s| TrackerAlgorithm::ALL.map(|a| (s, a)))
+    {
+        let mut consumer = Consumer::new(algorithm);
         let boxes: Vec<Observation> = (0..10_000)
             .map(|i| {
                 let [x, y] = [(i % 100) as f32 * spread, (i / 100) as f32 * spread];
@@ -174,16 +186,22 @@ fn handles_ten_thousand_boxes() {
             let (step, _) = consumer.step(f64::from(frame) * 0.1, SOURCE, &boxes);
             assert!(step.tracks.len() <= MAX_OBJECTS);
         }
-        assert!(serde_json::to_string(consumer.tracker.state()).unwrap().len() < 2_000_000);
+        assert!(serde_json::to_string(&consumer.tracker.state()).unwrap().len() < 2_000_000);
     }
 }
 
 #[test]
 fn restarts_when_time_goes_backwards() {
-    let mut tracker = Tracker::new(TrackerSettings::default());
-    let seen = [Observation { bbox: BBox::from([10.0, 10.0, 60.0, 90.0]), class_id: 0, score: 0.9 }];
-    tracker.step(1000.0, SOURCE, &seen);
-    let step = tracker.step(0.0, SOURCE, &seen);
-    assert_eq!((step.ended.len(), step.tracks.len()), (1, 1));
-    assert_ne!(step.ended[0].id, step.tracks[0].id);
+    let seen = [Observation { bbox: BBox::from([10.0, 10.0, 60.0, 90.0]), class_id: 0, score: 0.99 }];
+    for algorithm in TrackerAlgorithm::ALL {
+        let mut consumer = Consumer::new(algorithm);
+        let mut ids = Vec::new();
+        for at_s in [1000.0, 1000.1, 1000.2, 1000.3, 1000.4, 0.0, 0.1, 0.2, 0.3, 0.4] {
+            let (step, _) = consumer.step(at_s, SOURCE, &seen);
+            assert_eq!(step.ended.len(), usize::from(at_s == 0.0), "{algorithm:?} at {at_s}");
+            ids.extend(step.tracks.iter().map(|track| track.id.0));
+        }
+        ids.dedup();
+        assert_eq!(ids, [1, 2], "{algorithm:?}");
+    }
 }

@@ -121,10 +121,11 @@ pub struct Seen {
 
 impl EgoCamera {
     pub fn new(camera: CameraId, settings: ForwardSettings, limits: Limits) -> Self {
+        let tracker = TrackerSettings { algorithm: settings.tracker, ..TrackerSettings::default() };
         Self {
             settings,
             limits,
-            session_tracker: SessionTracker::new(NAME, TrackerSettings::default()),
+            session_tracker: SessionTracker::new(NAME, tracker),
             view: None,
             objects: BTreeMap::new(),
             alerts: Alerts::new(camera),

@@ -1,7 +1,10 @@
+//! `lookout eval --mot`: evaluates the tracker on public sequences.
+//!
 //! `lookout eval --end-to-end`: compares the records in Kafka with the ground truth of simulated cameras. The
 //! frames are encoded, served over RTSP, decoded, processed and published by the same programs as in
 //! production.
 
+mod mot;
 mod programs;
 mod records;
 mod report;
@@ -30,6 +33,9 @@ use self::{
 use crate::{check::WRONG_INPUT, reach, sibling};
 
 pub(crate) fn run(args: &EvalArgs) -> ExitCode {
+    if let Some(folder) = &args.mot {
+        return mot::run(folder, args);
+    }
     if !args.end_to_end {
         return sibling::run("lookout-lab");
     }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use lookout_schema::TrackerAlgorithm;
 pub use places::MonitorPlaces;
 pub use rule::{Pattern, RuleReader, RuleSettings, RuleSubject};
 pub use webhook::WebhookSettings;
@@ -67,12 +68,16 @@ pub enum StartFrom {
 pub struct TrackingSettings {
     /// Whether tracks are published on the tracks topic.
     pub publish: bool,
-    /// Detections with a lower score must fit a track better to be matched with it; 0 to 1.
+    /// The tracking algorithm.
+    pub algorithm: TrackerAlgorithm,
+    /// Minimum score of the detections that count in object counts, 0 to 1.
     pub track_high_thresh: f32,
     /// Minimum score of an unmatched detection to start a new track, 0 to 1.
     pub new_track_thresh: f32,
     /// Seconds without a detection after which a track ends.
     pub max_age_s: f64,
+    /// Seconds for which a track without a detection is published at its predicted position.
+    pub predict_s: f64,
 }
 
 /// Default of [`MonitorSettings::http`].
@@ -205,9 +210,11 @@ impl TrackingSettings {
         let score = |key, default| section.number(key, 0.0..=1.0).map_or(default, |score| score as f32);
         let settings = Self {
             publish: section.boolean("publish").unwrap_or(default.publish),
+            algorithm: section.parsed("algorithm").unwrap_or(default.algorithm),
             track_high_thresh: score("track_high_thresh", default.track_high_thresh),
             new_track_thresh: score("new_track_thresh", default.new_track_thresh),
             max_age_s: section.number("max_age_s", 0.0..=60.0).unwrap_or(default.max_age_s),
+            predict_s: section.number("predict_s", 0.0..=60.0).unwrap_or(default.predict_s),
         };
         section.finish();
         settings
@@ -216,6 +223,13 @@ impl TrackingSettings {
 
 impl Default for TrackingSettings {
     fn default() -> Self {
-        Self { publish: true, track_high_thresh: 0.5, new_track_thresh: 0.6, max_age_s: 2.0 }
+        Self {
+            publish: true,
+            algorithm: TrackerAlgorithm::default(),
+            track_high_thresh: 0.5,
+            new_track_thresh: 0.6,
+            max_age_s: 2.0,
+            predict_s: 0.0,
+        }
     }
 }

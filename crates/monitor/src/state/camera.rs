@@ -93,6 +93,8 @@ const MAX_TRACKED: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct EvaluationSettings {
     pub(crate) tracker: TrackerSettings,
+    /// Minimum score of the detections that are counted.
+    pub(crate) count_score: f32,
     pub(crate) rules: Vec<RuleSettings>,
 }
 
@@ -199,7 +201,7 @@ impl Camera {
         self.live.dirty = true;
         self.live.fresh = true;
         self.live.frames += 1;
-        self.live.counts = counts(frame, ways.tracker.track_high_thresh);
+        self.live.counts = counts(frame, ways.count_score);
         let minute = minute(frame);
         if minute > self.bucket.minute {
             self.close_bucket(minute, outbound);

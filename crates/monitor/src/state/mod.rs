@@ -93,9 +93,10 @@ impl State {
     pub(crate) fn new(settings: &MonitorSettings) -> Self {
         let tracking = settings.tracking;
         let tracker = TrackerSettings {
-            track_high_thresh: tracking.track_high_thresh,
+            algorithm: tracking.algorithm,
             new_track_thresh: tracking.new_track_thresh,
             max_age_s: tracking.max_age_s,
+            predict_s: tracking.predict_s,
             ..TrackerSettings::default()
         };
         let mut file: BTreeMap<CameraId, CameraPlaces> = BTreeMap::new();
@@ -106,7 +107,11 @@ impl State {
             file.entry(camera.clone()).or_default().lines = lines.clone();
         }
         Self {
-            ways: EvaluationSettings { tracker, rules: settings.rules.clone() },
+            ways: EvaluationSettings {
+                tracker,
+                count_score: tracking.track_high_thresh,
+                rules: settings.rules.clone(),
+            },
             file,
             cameras: BTreeMap::new(),
             workers: BTreeMap::new(),

@@ -11,7 +11,7 @@ mod published_tracks;
 use std::collections::BTreeMap;
 
 use lookout_schema::{Detection, Epoch, FrameRecord, Region, SessionId, TrackRecord};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 pub use self::clock::TimestampConflict;
 use self::{
@@ -19,10 +19,13 @@ use self::{
     places::{Places, PlacesState},
     published_tracks::{FrameContext, PublishedTracks},
 };
-use crate::{Crossing, DwellInterval, Observation, Track, Tracker, TrackerSettings, TrackerState};
+use crate::{
+    Crossing, DwellInterval, Frame, MAX_OBJECTS, Observation, Track, Tracker, TrackerSettings, TrackerState,
+    algorithms::tracker,
+};
 
 /// The session tracker: tracks the objects of one camera across its sessions.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SessionTracker {
     /// The value of `tracker` in the track records.
     name: String,
@@ -42,10 +45,12 @@ pub struct SessionTrackerState {
 }
 
 /// The tracking state of one session of the camera.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Session {
     so_far: SoFar,
-    tracker: Tracker,
+    tracker: Box<dyn Tracker>,
+    /// Whether the tracker was replaced by another algorithm, so that the published tracks do not continue.
+    is_replaced: bool,
 }
 
 /// The state of a session except the tracker.
@@ -60,7 +65,16 @@ struct SoFar {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct SessionState {
     so_far: SoFar,
-    tracker: TrackerState,
+    tracker: SavedTracker,
+}
+
+/// The state of a tracker, or that of another version of Lookout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum SavedTracker {
+    Known(Box<TrackerState>),
+    #[serde(skip_serializing)]
+    Unknown(IgnoredAny),
 }
 
 /// The result for one frame.
@@ -108,10 +122,7 @@ impl SessionTracker {
     /// Restores a session tracker from its saved [`Self::state`], with new settings.
     pub fn resume(name: impl Into<String>, settings: TrackerSettings, state: SessionTrackerState) -> Self {
         let SessionTrackerState { epoch, session, places } = state;
-        let resume = |SessionState { so_far, tracker }| Session {
-            so_far,
-            tracker: Tracker::resume(settings, tracker),
-        };
+        let resume = |SessionState { so_far, tracker }| Session::resume(so_far, tracker, settings);
         Self {
             name: name.into(),
             settings,
@@ -123,9 +134,9 @@ impl SessionTracker {
 
     /// Returns the serializable state, for [`Self::resume`].
     pub fn state(&self) -> SessionTrackerState {
-        let state = |Session { so_far, tracker }: &Session| SessionState {
+        let state = |Session { so_far, tracker, .. }: &Session| SessionState {
             so_far: so_far.clone(),
-            tracker: tracker.state().clone(),
+            tracker: SavedTracker::Known(Box::new(tracker.state())),
         };
         SessionTrackerState {
             epoch: self.epoch,
@@ -175,10 +186,7 @@ impl SessionTracker {
     /// Ends all tracks, because the camera is no longer watched.
     pub fn finish(&mut self) -> Vec<TrackRecord> {
         self.places.forget();
-        self.session
-            .take()
-            .map(|mut session| session.so_far.published.end(&session.tracker.finish(), None))
-            .unwrap_or_default()
+        self.session.take().map(|mut session| session.so_far.published.end_all()).unwrap_or_default()
     }
 
     /// Returns the latest records of the tracks that were published and have not ended.
@@ -210,21 +218,38 @@ impl Session {
             clock: Clock::new(frame, doubt),
             published: PublishedTracks::default(),
         };
-        Self { so_far, tracker: Tracker::new(settings) }
+        // A session tracker that starts in the middle of a session does not repeat the ids of an earlier one: a tracker
+        // outputs at most `MAX_OBJECTS` new tracks per frame.
+        let last_id = frame.seq.saturating_mul(MAX_OBJECTS as u64);
+        Self { so_far, tracker: tracker(settings, last_id), is_replaced: false }
+    }
+
+    fn resume(so_far: SoFar, saved: SavedTracker, settings: TrackerSettings) -> Self {
+        match saved {
+            SavedTracker::Known(state) if state.algorithm() == settings.algorithm => {
+                Self { so_far, tracker: state.resume(settings), is_replaced: false }
+            }
+            _ => {
+                let last_id = so_far.last_seq.saturating_add(1).saturating_mul(MAX_OBJECTS as u64);
+                Self { so_far, tracker: tracker(settings, last_id), is_replaced: true }
+            }
+        }
     }
 
     fn process(&mut self, frame: &FrameRecord, name: &str, places: &mut Places, tracked: &mut TrackedFrame) {
         self.so_far.last_seq = frame.seq;
         let tick = self.so_far.clock.step(frame);
         (tracked.at_s, tracked.doubt) = (tick.at_s, tick.changed);
-        if tick.is_other {
-            // Speeds that were measured in the other time base are invalid.
+        // Speeds that were measured in another time base are invalid.
+        if tick.is_other || std::mem::take(&mut self.is_replaced) {
             places.forget();
-            tracked.records.extend(self.so_far.published.end(&self.tracker.finish(), None));
+            self.tracker.finish();
+            tracked.records.extend(self.so_far.published.end_all());
             tracked.restarted = true;
         }
         let observations: Vec<Observation> = frame.detections.iter().map(observation).collect();
-        let step = self.tracker.step(tracked.at_s, frame.source, &observations);
+        let (at_s, source) = (tracked.at_s, frame.source);
+        let step = self.tracker.update(&Frame { at_s, source, observations: &observations });
         let met = places.step(tracked.at_s, frame.source, &step.tracks);
         let context = FrameContext { frame, tracker: name, at_s: tracked.at_s };
         tracked.records.extend(self.so_far.published.step(context, &step, &met, places));

@@ -46,7 +46,7 @@ impl PublishedTracks {
         met: &Met,
         places: &Places,
     ) -> Vec<TrackRecord> {
-        let mut records = self.end(&step.ended, Some(context.frame));
+        let mut records = self.end(&step.ended, context.frame);
         for track in &step.tracks {
             let known = self.objects.remove(&track.id);
             let is_new = known.is_none();
@@ -77,19 +77,20 @@ impl PublishedTracks {
         records
     }
 
-    /// Returns the `end` records of the tracks that have ended; `frame` is `None` at the end of a session.
-    pub(super) fn end(&mut self, ended: &[TrackEnd], frame: Option<&FrameRecord>) -> Vec<TrackRecord> {
+    /// Returns the `end` records of the tracks that have ended.
+    fn end(&mut self, ended: &[TrackEnd], frame: &FrameRecord) -> Vec<TrackRecord> {
         let objects = ended.iter().filter_map(|end| Some((end, self.objects.remove(&end.id)?.record)));
         let end = |(end, mut record): (&TrackEnd, TrackRecord)| {
-            record.event = TrackEvent::End;
             record.hits = end.hits;
-            record.zones.clear();
-            if let Some(frame) = frame {
-                set_frame(&mut record, frame);
-            }
-            record
+            set_frame(&mut record, frame);
+            end_record(record)
         };
         objects.map(end).collect()
+    }
+
+    /// Returns the `end` records of all tracks, at the end of a session.
+    pub(super) fn end_all(&mut self) -> Vec<TrackRecord> {
+        std::mem::take(&mut self.objects).into_values().map(|object| end_record(object.record)).collect()
     }
 }
 
@@ -124,6 +125,12 @@ fn first(context: FrameContext<'_>, track: &Track) -> Object {
         crossed: Vec::new(),
     };
     Object { record, published_s: context.at_s }
+}
+
+fn end_record(mut record: TrackRecord) -> TrackRecord {
+    record.event = TrackEvent::End;
+    record.zones.clear();
+    record
 }
 
 fn set_frame(record: &mut TrackRecord, frame: &FrameRecord) {

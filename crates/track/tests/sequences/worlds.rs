@@ -30,17 +30,6 @@ pub(crate) fn at_sides(bbox: BBox, random: &mut StdRng) -> BBox {
     BBox::from(<[f32; 4]>::from(bbox).map(|side| side + jitter(random)))
 }
 
-/// Applies independent jitter to the center, the width and the height.
-fn at_center(bbox: BBox, random: &mut StdRng) -> BBox {
-    let [x, y, width, height] = std::array::from_fn(|_| jitter(random));
-    BBox::from([
-        bbox.x1 + x - width / 2.0,
-        bbox.y1 + y - height / 2.0,
-        bbox.x2 + x + width / 2.0,
-        bbox.y2 + y + height / 2.0,
-    ])
-}
-
 /// Returns the fraction of a box that another one covers.
 pub(crate) fn covered(of: BBox, by: BBox) -> f32 {
     let width = (of.x2.min(by.x2) - of.x1.max(by.x1)).max(0.0);
@@ -55,8 +44,6 @@ enum Hides {
     Chance,
     /// Objects that are drawn later and cover most of it.
     Others,
-    /// A disk in the middle of the image, with this radius, which objects cross in less than a second.
-    Middle(f32),
 }
 
 /// A scene in which objects move freely.
@@ -75,9 +62,6 @@ pub(crate) struct World {
     scores: Range<f32>,
     false_alarms: f64,
     jitter: fn(BBox, &mut StdRng) -> BBox,
-    /// What an object bounces off: the image border, where one of its sides meets it, or walls this many
-    /// pixels inside the border, where its center meets them.
-    walls: Option<f32>,
     /// Whether boxes end at the border, also those of the ground truth.
     clipped: bool,
 }
@@ -103,7 +87,6 @@ pub(crate) fn bouncing() -> World {
         scores: 0.9..0.901,
         false_alarms: 0.0,
         jitter: at_sides,
-        walls: None,
         clipped: false,
     }
 }
@@ -122,51 +105,14 @@ pub(crate) fn wandering() -> World {
     }
 }
 
-/// All objects move through the middle, where each is hidden, and all have similar sizes.
-pub(crate) fn meeting() -> World {
-    World {
-        sizes: 45.0..75.0,
-        speeds: 100.0..200.0,
-        hides: Hides::Middle(45.0),
-        scores: 0.5..1.0,
-        jitter: at_center,
-        ..bouncing()
-    }
-}
-
 /// Objects that enter at one border and leave at another.
 pub(crate) fn passing() -> World {
     World { leaves: true, scores: 0.5..1.0, ..bouncing() }
 }
 
-/// Objects of equal size that bounce off the border while they are hidden.
-pub(crate) fn twins() -> World {
-    World { sizes: 60.0..60.1, ..bouncing() }
-}
-
-/// Objects that are half outside the image before they bounce back, with boxes that end at the border.
-pub(crate) fn half_out() -> World {
-    World { walls: Some(0.0), clipped: true, ..bouncing() }
-}
-
 /// The same as in real detections, where objects enter and leave.
 pub(crate) fn cut() -> World {
     World { clipped: true, ..passing() }
-}
-
-/// Objects that bounce off something that is not visible in the image.
-pub(crate) fn walled() -> World {
-    World { walls: Some(80.0), ..bouncing() }
-}
-
-/// Objects that hardly move, and are hidden at times.
-pub(crate) fn slow() -> World {
-    World { speeds: 0.0..40.0, ..bouncing() }
-}
-
-/// Small and fast objects that turn often and are hidden at random.
-pub(crate) fn swarming() -> World {
-    World { sizes: 30.0..60.0, speeds: 40.0..150.0, speed_change: 60.0, scores: 0.6..1.0, ..bouncing() }
 }
 
 impl Thing {
@@ -176,22 +122,10 @@ impl Thing {
         let speed = random.random_range(world.speeds.clone());
         let angle = random.random_range(0.0..std::f32::consts::TAU);
         let size = [0, 1].map(|_| random.random_range(world.sizes.clone()));
-        let mut thing =
-            Self { id, at, velocity: [speed * angle.cos(), speed * angle.sin()], size, hidden: 0.0..0.0 };
-        if let Hides::Middle(_) = world.hides {
-            thing.aim(world, random);
-        }
+        let velocity = [speed * angle.cos(), speed * angle.sin()];
+        let mut thing = Self { id, at, velocity, size, hidden: 0.0..0.0 };
         thing.hide(0.0, random);
         thing
-    }
-
-    /// Turns the object towards a point near the middle.
-    fn aim(&mut self, world: &World, random: &mut StdRng) {
-        let speed = random.random_range(world.speeds.clone());
-        let middle = [world.source.width, world.source.height].map(|side| side as f32 / 2.0);
-        let to = [0, 1].map(|axis| middle[axis] + random.random_range(-60.0..60.0) - self.at[axis]);
-        let far = to[0].hypot(to[1]).max(1.0);
-        self.velocity = to.map(|part| part / far * speed);
     }
 
     fn is_at_border(&self, world: &World) -> bool {
@@ -217,9 +151,8 @@ impl Thing {
 
     fn go(&mut self, world: &World, random: &mut StdRng) {
         let dt = 1.0 / FPS as f32;
-        let mut thrown_back = false;
         for axis in [0, 1] {
-            let inset = world.walls.unwrap_or(self.size[axis] / 2.0);
+            let inset = self.size[axis] / 2.0;
             let border = [world.source.width, world.source.height][axis] as f32 - inset;
             self.velocity[axis] += jitter(random) / JITTER_PX * world.speed_change * dt.sqrt();
             let fastest = 1.5 * world.speeds.end;
@@ -229,11 +162,7 @@ impl Thing {
             if !world.leaves && !(inset..=border).contains(&self.at[axis]) {
                 self.at[axis] = self.at[axis].clamp(inset, border);
                 self.velocity[axis] = self.velocity[axis].abs() * inward;
-                thrown_back = true;
             }
-        }
-        if let (true, Hides::Middle(_)) = (thrown_back, world.hides) {
-            self.aim(world, random);
         }
     }
 
@@ -304,10 +233,6 @@ impl World {
         match self.hides {
             Hides::Chance => thing.hidden.contains(&now_s),
             Hides::Others => nearer.iter().any(|by| covered(bbox, *by) > 0.6),
-            Hides::Middle(radius) => {
-                let [x, y] = [self.source.width, self.source.height].map(|side| side as f32 / 2.0);
-                (thing.at[0] - x).hypot(thing.at[1] - y) < radius
-            }
         }
     }
 }
