@@ -35,6 +35,6 @@ impl FrameClock {
         let is_restart = before_s - at_s > max_back_s || at_s - before_s > MAX_GAP_S;
         let now_s = if is_restart { at_s } else { at_s.max(before_s) };
         self.now_s = Some(now_s);
-        FrameTime { now_s, dt_s: (!is_restart).then(|| now_s - before_s), is_restart }
+        FrameTime { now_s, dt_s: (!is_restart).then_some(now_s - before_s), is_restart }
     }
 }

@@ -1,6 +1,7 @@
 //! A crowded road: pedestrians at all distances walk along it in both directions and cross each other. When
 //! one leaves the image, another enters. Nearer pedestrians occlude those behind them, and pillars occlude
 //! all. The detector gives partly occluded objects low scores, and reports false positives now and then.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lookout_schema::BBox;
 use lookout_track::Observation;
