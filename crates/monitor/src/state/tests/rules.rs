@@ -16,7 +16,7 @@ fn count_rule_raises_and_clears() {
     assert_eq!(run(&mut state, two(0..10)), []);
     let raised = run(&mut state, two(10..25));
     assert_eq!(short(&raised), ["crowd raised"]);
-    assert_eq!(raised[0].id, "monitor/crowd/gate/01JDFY9M4K8Z6Q2W3X5V7T9R1P/0");
+    assert_eq!(raised[0].id, "monitor/crowd/gate/01JDFY9M4K8Z6Q2W3X5V7T9R1P/2");
     // A person who is undetected for a moment has not left; one who stays undetected has.
     let cleared = run(&mut state, (25..80).map(|seq| frame(seq, 60, &[0.2])));
     assert_eq!(short(&cleared), ["loiter raised", "crowd cleared"]);
