@@ -50,7 +50,7 @@ pub trait Tracker: fmt::Debug + Send + Sync {
     /// Ends all tracks, at the end of a session. Ids are not reused.
     fn finish(&mut self) -> Vec<TrackEnd>;
 
-    /// Returns the serializable state, for [`TrackerAlgorithm::resume`].
+    /// Returns the serializable state, for [`TrackerState::resume`].
     fn state(&self) -> TrackerState;
 }
 
