@@ -19,7 +19,7 @@ const MODULES: usize = 2;
 struct Running {
     /// The modules with running tests, one entry per test.
     modules: Vec<&'static str>,
-    /// The module that runs without others; empty if there is none.
+    /// The module that runs without others, or an empty string.
     exclusive: &'static str,
     /// Number of tests that wait to run without other modules. While there are some, no further module starts.
     waiting: usize,

@@ -89,9 +89,7 @@ fn frame<'a>(
     if number >= MAX_FRAMES {
         return Err(fields.error(format!("{number} is not a valid frame number")));
     }
-    let length = sequence.frames.len().max(number as usize + 1);
-    sequence.frames.resize(length, SequenceFrame::default());
-    Ok(&mut sequence.frames[number as usize])
+    Ok(sequence.frame_mut(number as usize))
 }
 
 fn bbox(fields: &Fields<'_>) -> Result<BBox, InvalidSequence> {

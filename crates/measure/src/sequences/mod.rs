@@ -78,6 +78,13 @@ pub struct InvalidSequence {
 }
 
 impl TrackingSequence {
+    /// Returns the frame at `index`. Adds empty frames up to it if the sequence is shorter.
+    fn frame_mut(&mut self, index: usize) -> &mut SequenceFrame {
+        let length = self.frames.len().max(index + 1);
+        self.frames.resize(length, SequenceFrame::default());
+        &mut self.frames[index]
+    }
+
     /// Returns the ground truth of a frame and those of the tracks `found` in it that are evaluated.
     pub fn evaluated(&self, frame: &SequenceFrame, found: &[Tracked]) -> (Vec<Tracked>, Vec<Tracked>) {
         let wanted = frame.objects.iter().filter(|object| object.role == ObjectRole::Evaluated);

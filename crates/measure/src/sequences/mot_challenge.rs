@@ -93,9 +93,7 @@ fn frame<'a>(
     let number = fields.whole(0)?;
     let index = number.checked_sub(1).filter(|_| number <= MAX_FRAMES);
     let index = index.ok_or_else(|| fields.error(format!("{number} is not a valid frame number")))? as usize;
-    let length = sequence.frames.len().max(index + 1);
-    sequence.frames.resize(length, SequenceFrame::default());
-    Ok(&mut sequence.frames[index])
+    Ok(sequence.frame_mut(index))
 }
 
 fn bbox(fields: &Fields<'_>) -> Result<BBox, InvalidSequence> {
